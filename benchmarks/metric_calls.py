@@ -1,11 +1,11 @@
-"""What a call that logs metrics takes while 32 arms write at once, to one SQLite file and to one MLflow server.
+"""What a call that logs metrics takes while 32 arms write at once: to SQLite, PostgreSQL, and MLflow servers over both.
 
     python benchmarks/metric_calls.py [--epochs 20]
 
 Four processes hold eight arms each, a thread an arm, and log five metrics an epoch as a run does: a call is one epoch
-of one arm. Beside it one process with one arm, which waits for nobody. Every value is read back. Writes
-benchmarks/results/metric-calls.json; `tests/integration/test_many_writers.py` runs the same processes and holds that
-nothing is lost.
+of one arm. Beside it one process with one arm, which waits for nobody. Every value is read back. PostgreSQL runs on
+this machine and waits for the disk at each commit, as by default. Writes benchmarks/results/metric-calls.json;
+`tests/integration/test_many_writers.py` runs the same processes and holds that nothing is lost.
 """
 
 import argparse
@@ -157,13 +157,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     epochs = parser.parse_args(arguments).epochs
     import bench  # with torch, which the writing processes do not need
 
+    sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
+    import postgres
+
+    if word := postgres.missing():
+        parser.error(word)
     record: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="metric-calls-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="metric-calls-") as name,
+        postgres.postgres_server(settings=()) as database,
+    ):
         folder = Path(name)
         os.environ["SIDE4VIDEO_HOME"] = str(folder / "home")
-        for kind in ("file", "server"):
-            own = MLflowStore(f"sqlite:///{folder}/{kind}.db").prepare()
-            with TrackingServer(own, port=free_port()) if kind == "server" else contextlib.nullcontext() as server:
+        addresses = {
+            "file": f"sqlite:///{folder}/file.db",
+            "postgresql": database.create("direct"),
+            "server": f"sqlite:///{folder}/server.db",
+            "server_over_postgresql": database.create("served"),
+        }
+        for kind, address in addresses.items():
+            own = MLflowStore(address).prepare()
+            is_served = kind.startswith("server")
+            with TrackingServer(own, port=free_port()) if is_served else contextlib.nullcontext() as server:
                 store = MLflowStore(server.address).prepare() if server else own
                 many = measure(store, folder, processes=PROCESSES, arms=ARMS, epochs=epochs)
                 one = measure(store, folder, processes=1, arms=1, epochs=epochs, first=PROCESSES * ARMS)

@@ -1,7 +1,8 @@
-"""32 arms that write at once, to one SQLite file and to one server: nothing is lost, nothing locks."""
+"""32 arms that write at once, to SQLite, to PostgreSQL and to a server: nothing is lost, nothing locks."""
 
 import pytest
 
+import postgres
 from metric_calls import ARMS, METRICS, PROCESSES, free_port, value, write_at_once, wrong_values
 from side4video.tracking.mlflow.server import TrackingServer
 from side4video.tracking.mlflow.store import MLflowStore
@@ -11,9 +12,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 EPOCHS = 6
 
 
-@pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.long)])
+@pytest.fixture(params=["file", "postgresql", pytest.param("server", marks=pytest.mark.long)])
 def store(request, tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
+    if request.param == "postgresql":
+        if word := postgres.missing():
+            pytest.skip(word)
+        with postgres.postgres_server() as database:
+            yield MLflowStore(database.create("many")).prepare()
+        return
     own = MLflowStore(f"sqlite:///{tmp_path}/mlflow.db").prepare()
     if request.param == "file":
         yield own

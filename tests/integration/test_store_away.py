@@ -15,23 +15,12 @@ from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.tracking.mlflow.server import TrackingServer
 from side4video.tracking.mlflow.store import MLflowStore
+from slow_steps import SLOWLY
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
 
 EPOCHS, STEPS_PER_EPOCH = 12, 5
-SLOWLY = """
-import sys, time
-import side4video.engine.loop as loop
-from side4video.cli.main import main
-train, pause = loop.train_step, float(sys.argv.pop(1))
-def slowly(*arguments, **options):
-    time.sleep(pause)
-    return train(*arguments, **options)
-loop.train_step = slowly
-main()
-"""
-"""The command with steps that take a while."""
 
 
 def free_port():

@@ -18,6 +18,7 @@ from side4video.data.listing_once import listing_once
 from side4video.data.spec import clip_counts
 from side4video.data.storage import byte_range, is_remote
 from side4video.spec.check import check_files
+from side4video.spec.check_database_driver import check_store_driver
 from side4video.spec.check_sinks import check_sinks
 from side4video.spec.check_tags import check_tags
 from side4video.spec.check_weights import describe_weights
@@ -88,6 +89,7 @@ def look_at_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: 
         data = document["data"]
         check_tags(spec.tracking)
         check_sinks(spec.tracking)
+        check_store_driver(spec.tracking)
         if is_new("files", document["backbone"], data, document["task"], spec.method.descriptions):
             check_files(spec)
         if spec.start is not None and is_new("start", document["start"], document["method"], document["backbone"]):

@@ -11,6 +11,9 @@ from side4video.core.spec import ADDED_LATER, Spec
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Database schemes that MLflow supports. A driver may follow, as in `postgresql+psycopg2`."""
 
+HIDDEN_LOGIN = "[hidden]@"
+"""What stands for user and password in the address of a stored document (`tracking.redaction`); no part of a host."""
+
 
 def check_tracking_uri(uri: str) -> str:
     """Return the URI if runs can be stored there.
@@ -21,14 +24,18 @@ def check_tracking_uri(uri: str) -> str:
     Raises:
         ValueError: saying what may stand there instead.
     """
-    scheme = urlsplit(uri).scheme
-    if scheme in {"http", "https"} and urlsplit(uri).hostname:
+    parts = urlsplit(uri.replace(HIDDEN_LOGIN, ""))
+    scheme = parts.scheme
+    if scheme in {"http", "https"} and parts.hostname:
         return uri
     if scheme.split("+")[0] not in DATABASES:
         raise ValueError(
             f"`{uri}` is not a tracking store; use http(s)://HOST:PORT for a server, "
-            "sqlite:////absolute/path.db for a file, or leave it empty for the default store"
+            "postgresql://USER@HOST/DATABASE for a database, sqlite:////absolute/path.db for a file, "
+            "or leave it empty for the default store"
         )
+    if is_postgresql(uri):
+        _check_database_address(uri)
     if scheme.startswith("sqlite") and sqlite_path(uri) is None:
         raise ValueError(
             f"`{uri}` is a path relative to a folder that differs from process to process; "
@@ -42,6 +49,26 @@ def sqlite_path(uri: str) -> str | None:
     scheme, divider, path = uri.partition(":///")
     path = unquote(path.split("?")[0])
     return path if divider and scheme.split("+")[0] == "sqlite" and path.startswith("/") else None
+
+
+def _check_database_address(uri: str) -> None:
+    """Refuse an address that is read in several ways. The message does not show it: it may hold a password.
+
+    Raises:
+        ValueError: It has several `@`, or its port is no number.
+    """
+    fix = "fix: leave the password out, and put it into ~/.pgpass or PGPASSWORD"
+    authority = uri.partition("://")[2].partition("?")[0]
+    if authority.count("@") > 1 or "/" in authority.rpartition("@")[0]:
+        raise ValueError(f"a password in an address has %40 for @ and %2F for / · {fix}")
+    port = authority.partition("/")[0].rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+    if port and not port.isdecimal():
+        raise ValueError(f"the port of the address is not a number · {fix}")
+
+
+def is_postgresql(uri: str) -> bool:
+    """Whether the store is a PostgreSQL database."""
+    return uri.partition("://")[0].split("+")[0] == "postgresql"
 
 
 def check_absolute(folder: str) -> str:
@@ -137,7 +164,8 @@ class MLflowTrackingSpec(_TrackingSpec):
 
     kind: Literal["mlflow"] = "mlflow"
     uri: str = ""
-    """Address of a tracking server (`http://HOST:5000`) or a database (`sqlite:////absolute/path.db`).
+    """Address of a tracking server (`http://HOST:5000`) or a database (`postgresql://USER@HOST/DATABASE`, or
+    `sqlite:////absolute/path.db`). PostgreSQL needs the extra `postgresql`.
 
     Empty: the environment variable MLFLOW_TRACKING_URI; without it, an SQLite file and an artifact folder in
     `$SIDE4VIDEO_HOME` (default `~/.side4video`), created on first use.

@@ -16,6 +16,8 @@ _KEY_OWNERS = {"access", "api", "auth", "encryption", "private", "secret", "ssh"
 _TOKENS_OF_MODELS = {"class", "cls", "image", "mask", "pad", "patch", "register", "shifted", "side", "text", "video"}
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")
+_DATABASE_USER_INFO = re.compile(r"((?:postgresql|mysql|mssql)(?:\+\w+)?://)[^\s?]+(?=@)")
+"""Of a database, whose password may hold a `/`, a quote or an `@` that nobody escaped."""
 _QUERY = re.compile(
     r"(?i)([?&;](?:[a-z0-9_\-]*(?:token|signature|password|secret|credential)|sig|api_?key|access_?key)=)[^&\s'\"]+"
 )
@@ -46,7 +48,8 @@ def is_secret_name(name: str) -> bool:
 
 def redact_text(text: str) -> str:
     """The text without passwords in URIs, signed queries and well-known access keys."""
-    return _SHAPES.sub(HIDDEN, _QUERY.sub(rf"\g<1>{HIDDEN}", _USER_INFO.sub(HIDDEN, text)))
+    shown = _USER_INFO.sub(HIDDEN, _DATABASE_USER_INFO.sub(rf"\g<1>{HIDDEN}", text))
+    return _SHAPES.sub(HIDDEN, _QUERY.sub(rf"\g<1>{HIDDEN}", shown))
 
 
 def redact_command(text: str) -> str:

@@ -2,8 +2,9 @@ import pytest
 from pydantic import ValidationError
 
 from side4video.core.errors import InputError
-from side4video.spec.tracking import FilesTrackingSpec, MLflowTrackingSpec
+from side4video.spec.tracking import HIDDEN_LOGIN, FilesTrackingSpec, MLflowTrackingSpec
 from side4video.tracking.mlflow.connection import artifact_folder, resolve_uri
+from side4video.tracking.redaction import redact_text
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,27 @@ def test_stores_that_are_the_same_everywhere(uri):
 def test_file_stores_and_relative_paths_are_refused(uri):
     with pytest.raises(ValidationError, match="empty for the default store"):
         MLflowTrackingSpec(uri=uri)
+
+
+@pytest.mark.parametrize("uri", ["postgresql://me:hunter2@host/db", "http://me:hunter2@host:5000"])
+def test_the_address_of_a_stored_document_is_read(uri):
+    stored = redact_text(uri)
+    assert stored.partition("://")[2].startswith(HIDDEN_LOGIN)
+    assert MLflowTrackingSpec(uri=stored).uri == stored
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["postgresql://me:hunter2@x@host/db", "postgresql://me:hunter2/x@host/db", "postgresql://me:hunter2@host:x/db"],
+)
+def test_an_address_that_is_read_in_two_ways_is_refused_and_not_shown(uri):
+    with pytest.raises(InputError, match=r"fix: leave the password out") as refused:
+        resolve_uri(uri)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_service_needs_no_host():
+    assert resolve_uri("postgresql://") == "postgresql://"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 501])

@@ -23,6 +23,10 @@ def test_names_of_ordinary_things(name):
     ("text", "secret"),
     [
         ("postgresql://user:hunter2@host/db", "hunter2"),
+        ("postgresql://user:a/hunter2@host/db", "hunter2"),
+        ("postgresql+psycopg://user:a'hunter2@host/db", "hunter2"),
+        ("postgresql://user:a@hunter2@host/db", "hunter2"),
+        ("postgresql://host/db?user=me&password=hunter2", "hunter2"),
         ("http://user:p%40ss@host:5000/a", "p%40ss"),
         ("at https://tok3n@host, then", "tok3n"),
         ("https://b.s3.example/x?X-Amz-Signature=abc123&y=1", "abc123"),

@@ -10,13 +10,15 @@ from side4video.apps.doctor.machine_checks import check_home, is_writable
 from side4video.core.disk_errors import existing_folder
 from side4video.core.errors import InputError
 from side4video.core.paths import home_path
-from side4video.spec.tracking import check_tracking_uri, sqlite_path
+from side4video.spec.check_database_driver import check_database_driver
+from side4video.spec.tracking import check_tracking_uri, is_postgresql, sqlite_path
+from side4video.tracking.mlflow import postgresql
 from side4video.tracking.mlflow.connection import is_reachable, is_server
 from side4video.tracking.mlflow.sqlite_file import check_version, inspect_file
 from side4video.tracking.redaction import redact_text
 
 CONNECT_SECONDS = 3.0
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_PORTS = {"mysql": 3306, "mssql": 1433}
 
 
 def check_store() -> Finding:
@@ -35,6 +37,8 @@ def check_store() -> Finding:
     shown, fix = redact_text(uri), "start the server, or unset MLFLOW_TRACKING_URI to keep runs in a local file"
     if is_server(uri):
         return ok(f"{shown} answers") if is_reachable(uri) else failed(f"{shown} does not answer", fix)
+    if is_postgresql(uri):
+        return _check_postgresql(uri)
     address = urlsplit(uri)
     port = address.port or _PORTS.get(address.scheme.split("+")[0], 0)
     try:
@@ -42,6 +46,23 @@ def check_store() -> Finding:
     except OSError as error:
         return failed(f"{shown} does not answer ({error.strerror or error})", fix)
     return ok(f"{shown} answers")
+
+
+def _check_postgresql(uri: str) -> Finding:
+    """A PostgreSQL database, whose tables are made at the first run."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    shown = redact_text(uri)
+    try:
+        check_database_driver(uri, where="MLFLOW_TRACKING_URI")
+        postgresql.set_defaults()
+        revision = postgresql.stored_revision(uri)
+        postgresql.check_revision(uri, revision)
+    except InputError as error:
+        return failed(error.found, error.fix or postgresql.FIX)
+    except (SQLAlchemyError, ImportError) as error:
+        return failed(f"{shown} does not answer ({postgresql.reason(error)})", postgresql.FIX)
+    return ok(f"{shown} answers" if revision else f"{shown} is empty; its tables are made at the first run")
 
 
 def _check_file(path: Path, fix: str) -> Finding:

@@ -20,8 +20,9 @@ from filelock import FileLock
 
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.paths import home
-from side4video.spec.tracking import check_tracking_uri, sqlite_path
-from side4video.tracking.mlflow import compat, sqlite_file
+from side4video.spec.check_database_driver import check_database_driver
+from side4video.spec.tracking import check_tracking_uri, is_postgresql, sqlite_path
+from side4video.tracking.mlflow import compat, postgresql, sqlite_file
 from side4video.tracking.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -43,12 +44,19 @@ _SETTINGS = {
 }
 
 
+_reached_databases: set[str] = set()
+"""PostgreSQL databases that this process has opened."""
+
+
 class TrackingError(Side4VideoError):
     """The tracking store refused a request, for example because of a bad name or an unknown run."""
 
 
 class ServerUnavailableError(TrackingError):
     """The tracking store cannot be reached or is overloaded; the same request may succeed later."""
+
+    has_waited = False
+    """Whether the request was tried again for as long as a restart takes."""
 
 
 def resolve_uri(uri: str) -> str:
@@ -78,9 +86,18 @@ def is_server(uri: str) -> bool:
     return urlsplit(uri).scheme in {"http", "https"}
 
 
+def was_reached(uri: str) -> bool:
+    """Whether this process has opened this PostgreSQL database before."""
+    return uri in _reached_databases
+
+
 def store_id(uri: str) -> str:
-    """A short hash of a store's address, which may contain a password."""
-    return hashlib.sha256(uri.encode()).hexdigest()[:16]
+    """A short hash of a store's address, which may contain a password.
+
+    That of a PostgreSQL database stays the same when its password changes.
+    """
+    address = postgresql.identity(uri) if is_postgresql(uri) else uri
+    return hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -117,6 +134,7 @@ def connect(uri: str) -> "MlflowClient":
 
     Raises:
         InputError: If a database cannot be opened, or is of another version of MLflow. A server is not contacted yet.
+        ServerUnavailableError: If a PostgreSQL database cannot be reached.
     """
     configure_mlflow()
     from mlflow import MlflowClient
@@ -126,8 +144,27 @@ def connect(uri: str) -> "MlflowClient":
     if database := sqlite_path(uri):
         _prepare_file(Path(database), uri)
         return _open_database(uri)
+    if is_postgresql(uri):
+        return _open_postgresql(uri)
     with store_lock(uri):  # making the client makes the tables
         return _open_database(uri)
+
+
+def _open_postgresql(uri: str) -> "MlflowClient":
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    check_database_driver(uri, where="tracking.uri")
+    postgresql.set_defaults()
+    try:
+        postgresql.prepare_database(uri, quoted_path(artifact_folder(uri)))
+    except OperationalError as error:
+        raise ServerUnavailableError(f"tracking: {postgresql.reason(error)}") from error
+    except (SQLAlchemyError, ImportError) as error:
+        found = f"{redact_text(uri)} cannot be opened ({postgresql.reason(error)})"
+        raise InputError("tracking.uri", found, fix=postgresql.FIX) from error
+    client = _open_database(postgresql.with_limits(uri))
+    _reached_databases.add(uri)
+    return client
 
 
 def _prepare_file(path: Path, uri: str) -> None:
@@ -143,7 +180,7 @@ def _prepare_file(path: Path, uri: str) -> None:
 def _open_database(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     try:
         client = MlflowClient(tracking_uri=uri)
@@ -152,8 +189,9 @@ def _open_database(uri: str) -> "MlflowClient":
         found = f"{redact_text(uri)} needs the Python package `{error.name}`, which is not installed"
         raise InputError("tracking.uri", found, fix=f"pip install {error.name}") from error
     except SQLAlchemyError as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
-        found = f"{redact_text(uri)} cannot be opened ({redact_text(reason)})"
+        if is_postgresql(uri) and isinstance(error, OperationalError):
+            raise ServerUnavailableError(f"tracking: {postgresql.reason(error)}") from error
+        found = f"{redact_text(uri)} cannot be opened ({postgresql.reason(error)})"
         fix = "check the address and that the database runs; if its tables are half made, make a new database"
         raise InputError("tracking.uri", found, fix=fix) from error
     except MlflowException as error:
@@ -187,12 +225,16 @@ def translate(error: Exception) -> TrackingError | None:
     Every error that is not a refusal counts as an outage, even an expired login: it may be fixed during the training.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DataError, SQLAlchemyError
 
     is_answer = isinstance(error, MlflowException)
-    if not is_answer and not isinstance(error, OSError):  # the errors of `requests` are OSErrors
+    # The errors of `requests` are OSErrors. A database's comes as it is if MLflow cannot roll back.
+    if not is_answer and not isinstance(error, OSError | SQLAlchemyError):
         return None
+    cause = error.__cause__ if is_answer else error
     refused = is_answer and error.error_code in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
-    text = " ".join(redact_text(str(error)).split()) or type(error).__name__
+    refused = refused or isinstance(cause, DataError)  # a value that the database cannot store, such as a NUL
+    text = postgresql.reason(cause if isinstance(cause, SQLAlchemyError) else error) or type(error).__name__
     line = "tracking: " + (text if len(text) <= 300 else text[:299] + "…")
     return TrackingError(line) if refused else ServerUnavailableError(line)
 
@@ -215,6 +257,8 @@ def translate_errors(method: Callable[P, T]) -> Callable[P, T]:
 
 def is_reachable(uri: str) -> bool:
     """Whether to try a store again after an outage; a server must answer quickly, with any status below 500."""
+    if is_postgresql(uri):
+        return postgresql.answers(uri, PROBE_SECONDS)
     if not is_server(uri):
         return True
     try:

@@ -35,7 +35,8 @@ def plain_name(name: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """The text, cut to `limit` characters with a final `…`."""
+    """The text, cut to `limit` characters with a final `…`. A NUL, which PostgreSQL does not store, is escaped."""
+    text = text.replace("\0", "\\u0000")
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -24,7 +24,8 @@ import psutil
 from side4video.core.errors import InputError
 from side4video.core.network import is_localhost, names_here
 from side4video.core.paths import home
-from side4video.tracking.mlflow import compat, connection
+from side4video.spec.tracking import is_postgresql
+from side4video.tracking.mlflow import compat, connection, postgresql
 from side4video.tracking.mlflow.connection import TrackingError
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.redaction import redact_text
@@ -109,7 +110,8 @@ class TrackingServer:
             self.store.prepare()
         artifacts = self.artifacts or str(connection.artifact_folder(self.store.uri))
         # In the environment: all users can read command lines, and the URI may contain a password.
-        places = {"MLFLOW_BACKEND_STORE_URI": self.store.uri, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
+        database = postgresql.with_limits(self.store.uri) if is_postgresql(self.store.uri) else self.store.uri
+        places = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
         places |= _host_settings(self.port, [*self.allowed_hosts, *([] if is_localhost(self.host) else names_here())])
         command = [sys.executable, "-m", "mlflow", "server", "--host", self.host, "--port", str(self.port)]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)

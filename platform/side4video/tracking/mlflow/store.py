@@ -18,13 +18,14 @@ from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.core.temporary import temporary_folder
-from side4video.spec.tracking import sqlite_path
-from side4video.tracking.mlflow import connection
+from side4video.spec.tracking import is_postgresql, sqlite_path
+from side4video.tracking.mlflow import connection, postgresql
 from side4video.tracking.mlflow.compat import DESCRIPTION_TAG, KIND, KIND_TAG, PARENT_TAG, VIEW_TAG
 from side4video.tracking.mlflow.connection import ServerUnavailableError, translate_errors
 from side4video.tracking.mlflow.local_artifacts import local_path, move_addresses, names_in, was_moved, write_artifact
 from side4video.tracking.mlflow.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
 from side4video.tracking.mlflow.reserved_space import reserve_space
+from side4video.tracking.mlflow.restarts import waits_for_restart
 from side4video.tracking.mlflow.saved_views import arms_filter, as_tag, sweep_view, varying
 from side4video.tracking.mlflow.search import filter_text, find_run, quoted, search, stored_run
 from side4video.tracking.mlflow.writer import Writer
@@ -81,6 +82,7 @@ class MLflowStore:
         except ServerUnavailableError as error:
             found = f"{redact_text(self.uri)} cannot be used ({error})"
             fix = "start the server, or leave `tracking.uri` empty to keep the run in a local file"
+            fix = postgresql.FIX if is_postgresql(self.uri) else fix
             raise InputError("tracking.uri", found, fix=fix) from error
         self._writer.deliver_waiting()
         return self
@@ -90,6 +92,7 @@ class MLflowStore:
         """The experiment's id in the store."""
         return self.prepare()._experiment_id
 
+    @waits_for_restart
     @translate_errors
     def _find_or_make_experiment(self) -> str:
         client = self._client
@@ -140,11 +143,13 @@ class MLflowStore:
     def _client(self) -> "MlflowClient":
         return self._writer.client
 
+    @waits_for_restart
     @translate_errors
     def experiment_name(self, experiment_id: str) -> str:
         """The name of an experiment of this store."""
         return self._client.get_experiment(experiment_id).name
 
+    @waits_for_restart
     @translate_errors
     def save_view(self, name: str, view: dict[str, Any]) -> None:
         """Save a view of the experiment's page under a name for links. An existing view is replaced.
@@ -195,8 +200,7 @@ class MLflowStore:
         with connection.store_lock(self.uri):
             run_id = self._continue(key, reopen_finished) if resume else ""
             if not run_id:
-                now = time.time_ns() // 1_000_000
-                run_id = self._client.create_run(experiment_id, now, _plain_tags(all_tags), name).info.run_id
+                run_id = self._create(experiment_id, time.time_ns() // 1_000_000, _plain_tags(all_tags), name)
                 all_tags = {}
         if all_tags:
             self.set_tags(run_id, all_tags)
@@ -204,6 +208,18 @@ class MLflowStore:
             self.log_params(run_id, params)
         return run_id
 
+    @waits_for_restart
+    @translate_errors
+    def _create(self, experiment_id: str, start_ms: int, tags: dict[str, str], name: str) -> str:
+        """Create a run. A database that was killed may have created it without saying so: then it is found again."""
+        if is_postgresql(self.uri):
+            for run in self.runs(f"tags.`{KEY_TAG}` = {quoted(tags[KEY_TAG])}"):
+                if run.start_ms == start_ms:
+                    return run.run_id
+        return self._client.create_run(experiment_id, start_ms, tags, name).info.run_id
+
+    @waits_for_restart
+    @translate_errors
     def _continue(self, key: str, reopen_finished: bool) -> str:
         for run in self.runs(f"tags.`{KEY_TAG}` = {quoted(key)}"):
             if run.status != "FINISHED":
@@ -222,17 +238,20 @@ class MLflowStore:
         """See `RunLogger`."""
         self._writer.write(run_id, {"status": status, "end_ms": time.time_ns() // 1_000_000})
 
+    @waits_for_restart
     @translate_errors
     def get(self, run_id: str) -> StoredRun:
         """See `RunStore`."""
         return stored_run(self._client.get_run(run_id))
 
+    @waits_for_restart
     @translate_errors
     def history(self, run_id: str, key: str) -> list[Metric]:
         """See `RunStore`."""
         values = self._client.get_metric_history(run_id, key)
         return sorted((Metric(m.key, m.value, m.step, m.timestamp) for m in values), key=lambda m: m.step)
 
+    @waits_for_restart
     @translate_errors
     def runs(
         self,
@@ -252,6 +271,7 @@ class MLflowStore:
             experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
         return search(self._client, experiments, filter=text, limit=limit)
 
+    @waits_for_restart
     @translate_errors
     def find(self, name_or_id: str, *, finished_first: bool = False) -> StoredRun:
         """See `RunStore`."""
@@ -308,6 +328,7 @@ class MLflowStore:
             file.write_text(text, encoding="utf-8")
             self.log_file(run_id, file, artifact_path)
 
+    @waits_for_restart
     @translate_errors
     def download(self, run_id: str, artifact: str, folder: Path | str) -> Path:
         """See `RunStore`."""

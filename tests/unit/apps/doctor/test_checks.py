@@ -253,11 +253,19 @@ def test_a_server_that_answers_and_one_that_does_not(home, monkeypatch):
 def test_a_database_server(home, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://user:pa55@127.0.0.1:{port}/runs")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"mysql://user:pa55@127.0.0.1:{port}/runs")
         assert_ok(store_check.check_store())
     found = store_check.check_store()
     assert_failed(found, "does not answer")
     assert "pa55" not in found.text
+
+
+def test_a_postgresql_server_that_is_away(home, monkeypatch):
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:pa55@127.0.0.1:9/runs")
+    found = store_check.check_store()
+    assert_failed(found, "does not answer")
+    assert "pa55" not in found.text + found.fix
 
 
 def test_an_address_that_is_none(home, monkeypatch):

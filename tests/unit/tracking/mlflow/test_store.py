@@ -56,8 +56,9 @@ def test_what_is_no_database_is_said_at_once(home, content):
         MLflowStore().prepare()
 
 
-def test_a_missing_driver_names_the_package(home):
-    with pytest.raises(InputError, match=r"needs the Python package `psycopg\d?`.*pip install"):
+def test_a_missing_driver_names_the_package(home, monkeypatch):
+    monkeypatch.setattr("side4video.spec.check_database_driver.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs the Python package psycopg,.*pip install 'side4video\[postgresql\]'"):
         MLflowStore("postgresql://me:hunter2@127.0.0.1:1/db").prepare()
 
 
