@@ -83,8 +83,14 @@ def search_kills() -> str:
 
 
 def notes() -> str:
-    """The sentences, as a list."""
-    return "\n".join(f"- {text}" for text in (light_arms(), first_epoch(), search_kills()))
+    """The sentences whose records are there, as a list, and what is still to be measured."""
+    texts, missing = [], []
+    for name, write in {"light-arms": light_arms, "first-epoch": first_epoch, "search-kills": search_kills}.items():
+        if (RESULTS / f"{name}.json").is_file():
+            texts.append(f"- {write()}")
+        else:
+            missing.append(f"`python benchmarks/{name.replace('-', '_')}.py`")
+    return "\n".join([*texts, f"- Not measured yet: {', '.join(missing)}."] if missing else texts)
 
 
 def _record(name: str) -> Mapping[str, Any]:
