@@ -15,10 +15,10 @@ def searches() -> str:
     study = _record("continuous-search")
     lines = ["| way | seeds | steps of the pass | steps of arms | time of one core | best arm | mean of the best |"]
     lines.append("|---|---|---|---|---|---|---|")
+    seeds = {way: {part["seed"] for part in study["parts"] if part["way"] == way} for way in _WAYS}
+    common = set.intersection(*seeds.values())  # ways are compared on the seeds that all of them had
     for way, name in _WAYS.items():
-        parts = [part for part in study["parts"] if part["way"] == way]
-        if not parts:
-            continue
+        parts = [part for part in study["parts"] if part["way"] == way and part["seed"] in common]
         best = ", ".join(f"{100 * part['best']:.1f}" for part in sorted(parts, key=lambda each: each["seed"]))
         cells = [
             name,
