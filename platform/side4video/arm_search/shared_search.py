@@ -48,12 +48,7 @@ class Member:
     @property
     def is_over(self) -> bool:
         """Whether all of its arms have ended, and no other one would come."""
-        return has_ended(self.search)
-
-
-def has_ended(search: ArmSearch) -> bool:
-    """Whether all arms of a search have ended, and no other one would come."""
-    return not search.to_propose and all(record.state in LEFT for record in search.records.values())
+        return not self.search.to_propose and all(each.state in LEFT for each in self.search.records.values())
 
 
 @dataclass

@@ -9,7 +9,7 @@ command needs the pass no more, or has died, one of the others takes it over, fr
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -48,8 +48,8 @@ class SharedPass:
 
     def news(self) -> list[dict[str, Any]]:
         """All sweeps that have asked for seats, for `SharedSearch.news`."""
-        tags = self.store.get(self.run_id).tags
-        told = {name.removeprefix(MEMBER_TAG): json.loads(text) for name, text in tags.items() if MEMBER_TAG in name}
+        tags = {name: text for name, text in self.store.get(self.run_id).tags.items() if name.startswith(MEMBER_TAG)}
+        told = {name.removeprefix(MEMBER_TAG): json.loads(text) for name, text in tags.items()}
         found = []
         for member in sorted(told, key=lambda each: (told[each]["since"], each)):
             if member not in self._documents:
@@ -64,7 +64,7 @@ class SharedPass:
         """Ask for seats inside the block."""
         self.store.log_json(self.member, dict(document), MEMBER_FILE)
         before = json.loads(self.store.get(self.run_id).tags.get(MEMBER_TAG + self.member, "{}"))
-        about = {"since": before.get("since", time.time()), "closes_at": min(closes_at, 1e300)}
+        about = {"since": before.get("since", time.time()), "closes_at": closes_at}
         self._tell({**about, "is_here": True})
         try:
             yield
@@ -152,7 +152,7 @@ class _Watch:
         if is_over(store, self._endless, parent):
             return False
         is_late = self._run.deadline is not None and time.monotonic() > self._run.deadline
-        return not is_late or any(each.state == "training" for each in self._records())
+        return not is_late or any(each["state"] == "training" for each in self._state().get("records", ()))
 
     def wait(self, reason: str) -> None:
         """Show what has changed, and wait a moment.
@@ -173,12 +173,12 @@ class _Watch:
             time.sleep(0.1)
 
     def _show(self, pack: str) -> None:
-        records, before = self._records(), self._seen
+        state, before = self._state(), self._seen
+        records = [ArmRecord.from_json(each) for each in state.get("records", ())]
         self._seen = {each.name: each for each in records}
         changed = [each for each in records if each.state != "waiting" and each != before.get(each.name)]
         if not changed:
             return
-        state = read_seats(self._run.sweep_logger.store, self._run.sweep_logger.parent)[pack]
         self._run.progress.report(
             "seats",
             pack=pack,
@@ -195,7 +195,7 @@ class _Watch:
             epoch = int(state["times"][-1]["epoch"]) - 1
             self._run.progress.report("evaluated", pack=pack, epoch=epoch, metrics=metrics)
 
-    def _records(self) -> Sequence[ArmRecord]:
+    def _state(self) -> dict[str, Any]:
+        """What is recorded of the sweep's arms on the pass; empty before its first epoch with them."""
         states = read_seats(self._run.sweep_logger.store, self._run.sweep_logger.parent)
-        state = states.get(self._endless.pass_id, {"records": []})
-        return [ArmRecord.from_json(each) for each in state["records"]]
+        return states.get(self._endless.pass_id, {})
